@@ -35,7 +35,7 @@ def run(root, options, address):
     try:
         return _run(root, options, address)
     except (FetchError, Stopped, StoreError) as error:
-        print("phenmail: %s" % error, file=sys.stderr)
+        print("phenmail: %s" % printable(str(error)), file=sys.stderr)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where it was.", file=sys.stderr)
     return FAILED
@@ -44,7 +44,7 @@ def run(root, options, address):
 def _run(root, options, address):
     settings = loader.load_server(root)
     user, folder = local_user(root, settings, address, vars(options)["as"])
-    _check_owner(root, folder)
+    check_owner(root, folder)
     account = adopt_account.choose(root, folder, address, vars(options)["from"])
     store = FileStore(reserve=settings.limits.disk_reserve,
                       limit_of=Directory(settings, root).quota)
@@ -85,14 +85,21 @@ def local_user(root, settings, address, name):
     return found[0].address, os.path.realpath(found[0].value)
 
 
-def _check_owner(root, folder):
-    """Files that root makes in a user's folder would be root's."""
-    while not os.path.exists(folder) and folder != root.path:
-        folder = os.path.dirname(folder)
-    owner = os.stat(folder).st_uid
-    if hasattr(os, "geteuid") and os.geteuid() != owner:
-        raise users.UserError("%s belongs to another user (uid %d): run this command as that user"
-                              % (folder, owner))
+def check_owner(root, folder):
+    """Files that root makes in a user's folder would be root's; and the user could lead root to
+    any other file, if only one folder on the way to them were the user's."""
+    identity = root.identity_of(folder)
+    if identity is None:
+        raise users.UserError("%s is outside the root folder %s, where the notes about what was "
+                              "copied lie" % (folder, root.path))
+    own = root.identity_folder(identity)
+    for path in folder, os.path.join(own, CONFIG, _FOLDER):
+        while len(path) >= len(own):
+            owner = os.stat(path).st_uid if os.path.exists(path) else None
+            if hasattr(os, "geteuid") and owner not in (None, os.geteuid()):
+                raise users.UserError("%s belongs to another user (uid %d): run this command as "
+                                      "that user" % (path, owner))
+            path = os.path.dirname(path)
 
 
 def _adoption(root, folder, account, mail, largest):

@@ -26,7 +26,8 @@ class Job:
 
     `owner`: an identity; `account`: settings.FetchAccount; `folders`: the owner's mail folders;
     `open_folder()` -> OwnedFolder for its state; `connect(account, began)` -> Source;
-    `due`: when the next round is (time.monotonic); `is_running`: a thread works on it.
+    `due`: when the next round is (time.monotonic); `is_running`: a thread works on it; `began`:
+    when the round began that runs now, or None.
     """
 
     def __init__(self, owner, account, folders, router, store, open_folder, connect,
@@ -38,11 +39,13 @@ class Job:
         self.status = status.Status(owner, account)
         self.due = 0.0
         self.is_running = False
+        self.began = None
         self._failures = 0
         self._clock = clock
         self._connect = connect
         self._lock = threading.Lock()
         self._stopped = False
+        self._is_interrupted = False  # since the last round began
         self._is_hurried = False  # since the last round began
         self._wire = None  # of the connection, to shut it down
         self._waker = None
@@ -55,7 +58,7 @@ class Job:
         return "%s/%s" % (self.owner, self.account.name)
 
     def is_stopped(self):
-        return self._stopped
+        return self._stopped or self._is_interrupted
 
     def stop(self):
         """Let a round or a wait end at once."""
@@ -65,6 +68,13 @@ class Job:
                 self._wire.abort()
             if self._waker is not None:
                 self._waker.set()
+
+    def interrupt(self):
+        """Let a round end at once: others wait for its place."""
+        with self._lock:
+            self._is_interrupted = True
+            if self._wire is not None:
+                self._wire.abort()
 
     def hurry(self):
         """Somebody wants a round now."""
@@ -87,7 +97,7 @@ class Job:
     def _began(self, wire):
         with self._lock:
             self._wire = wire
-            if self._stopped:
+            if self.is_stopped():
                 wire.abort()
 
     def _connected(self):
@@ -101,7 +111,8 @@ class Job:
         found.state, found.last_try = status.FETCHING, int(self._clock())
         before, said = found.fetched, found.problems + found.left
         with self._lock:
-            self._is_hurried = False
+            self._is_hurried = self._is_interrupted = False
+        self.began = time.monotonic()
         try:
             is_more = self._rounds.look()
         except FetchError as error:
@@ -115,6 +126,8 @@ class Job:
             found.error, found.last_success = "", int(self._clock())
             self._failures = 0
             wait = 0.0 if is_more else _spread(self.account.period)
+        finally:
+            self.began = None
         if found.fetched > before:
             log.info("%s: %d messages fetched", self, found.fetched - before)
         for text in found.problems + found.left:
@@ -128,6 +141,8 @@ class Job:
         self._rounds.abandon()
         if self._stopped:
             return 0.0
+        if self._is_interrupted:
+            error = FetchError("the server is slow, and accounts of other users waited")
         kind = next(bounds for kinds, bounds in (
             (LoginRefused, _REFUSED), (Throttled, _THROTTLED), (Later, _LATER),
             (FetchError, _FAILED)) if isinstance(error, kinds))

@@ -16,6 +16,11 @@ class Places:
     def _is_free(self, user):
         return sum(self._taken.values()) < self._most and self._taken[user] < self._each
 
+    def has(self, user):
+        """Whether a user has a place."""
+        with self._changed:
+            return self._taken[user] > 0
+
     def take(self, user, seconds=0.0):
         """Take a place, if one becomes free within `seconds` -> whether."""
         with self._changed:

@@ -3,8 +3,8 @@
 A round looks at each mailbox, oldest messages first. For each message: file it (filing.py), note it
 (keeping/state.py), and only then, once the notes are synced, remove it at the source if the user
 wants that. A message that cannot be kept now stays for the next round, and the second one of these
-ends the round. A connection that is cut within a message is made again, and the message goes on
-there.
+ends the round; those that the server refuses to give stay, too, and end no round. A connection that
+is cut within a message is made again, and the message goes on there.
 """
 import threading
 import time
@@ -14,13 +14,14 @@ from . import identity
 from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Filed, Later, target_of
 from .finishing import Finishing
 from .keeping.known import Numbers
-from .keeping.notes import Keys, Uids
+from .keeping.notes import Keys, Uids, is_same, validity_of
 from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled, Unreadable
 
 _MOST_CUTS = 3  # of a connection within a message, without an octet between two of them
 _ALL_CUTS = 50  # of a connection within a message
 _MOST_ROUNDS = 3  # in which a server does not give a message
-_MOST_UNREADABLE = 1000  # messages whose rounds are counted
+_MOST_COUNTED = 1000  # messages whose rounds are counted
+_MOST_UNREADABLE = 20  # messages of a mailbox that the server refuses, in one round
 _SLICE = 300.0  # seconds until other accounts get their turn
 _DAY = 86400
 
@@ -58,6 +59,7 @@ class Rounds:
         self._unfinished = set()  # keys of messages that are here, but not yet in the queue, too
         self._unreadable = {}  # key of a message -> rounds in which the server did not give it
         self._later = ""  # why the last message could not be kept
+        self._refused = 0  # messages of this mailbox that the server does not give
         self._planned = 0  # octets of messages that are asked for and not yet counted
         self._ends = None  # why no more is asked for: False (others have their turn), an error
         self._until = 0.0
@@ -70,6 +72,7 @@ class Rounds:
             is_more = self._look()
             if not self._is_imap:
                 self.close()
+                self._state.abandon()
         except OSError as error:
             self.abandon()
             raise Later("the state of this account cannot be kept: %s" % (error.strerror or error))
@@ -137,14 +140,17 @@ class Rounds:
         return found
 
     def _look_into(self, name, target):
-        self._box = self._source.open(name)._replace(name=name)
+        box = self._source.open(name)._replace(name=name)
+        if self._is_imap:
+            box = box._replace(validity=validity_of(self._state, box, self._is_empty_after))
+        self._box = box
         kind = Uids if self._is_imap else Keys
         notes = kind(self._state, self._box, self._account.remove, self._clock)
         if notes.is_first and self._account.first_time == "ignore-all":
             notes.ignore_all(self._source)
             return False
         notes.first_look()
-        postponed = []
+        postponed, self._refused = [], 0
         try:
             is_complete = (not notes.may_be_new()
                            or self._take_new(notes, target, notes.contents(), postponed))
@@ -156,6 +162,9 @@ class Rounds:
         if is_complete:
             notes.complete(postponed)
         return not is_complete
+
+    def _is_empty_after(self, uid):
+        return not any(True for _ in self._source.new(uid, lambda key: False))
 
     def _take_new(self, notes, target, known, postponed):
         """Fetch what is new -> whether all was looked at."""
@@ -178,11 +187,11 @@ class Rounds:
         source = self._source
         for message, pieces in source.read_all(self._wanted(listed, notes, target)):
             self._take(notes, target, message, pieces, known, postponed)
-            if self._source is not source or len(postponed) > 1 or notes.has_many_due():
+            if self._source is not source or self._is_hopeless(postponed) or notes.has_many_due():
                 self._finishing.drain()
                 if self._source is not source:
                     notes.forget_due()
-                if len(postponed) > 1:
+                if self._is_hopeless(postponed):
                     raise Later(self._later)
                 self._remove(notes)
                 if self._source is not source:
@@ -191,6 +200,10 @@ class Rounds:
         if isinstance(self._ends, FetchError):
             raise self._ends
         return self._ends is None
+
+    def _is_hopeless(self, postponed):
+        """Whether to end the round, because more messages would hardly fare better."""
+        return len(postponed) - self._refused > 1 or self._refused > _MOST_UNREADABLE
 
     def _wanted(self, listed, notes, target):
         """Those of the listed messages that are to be fetched. Sets `_ends` if it ends early, to
@@ -217,12 +230,15 @@ class Rounds:
 
     def _is_wanted(self, message, notes, target):
         """Whether a listed message is to be fetched; if not, what is to be done is noted."""
-        if notes.is_delivered(message) or target.kind == DELETE:
+        if notes.is_delivered(message):
             notes.remove_soon(message)
-        elif self._is_here(message) and not self._is_unfinished(message, target):
+        elif (target.kind != DELETE and not notes.was_removed(message)
+              and self._is_here(message) and not self._is_unfinished(message, target)):
             notes.delivered(message, 0)
         elif notes.is_ignored(message):
             notes.leave(message)
+        elif target.kind == DELETE:
+            notes.remove_soon(message)
         elif self._filing.too_large(message.size):
             self._leave(notes, message, self._filing.too_large(message.size))
         else:
@@ -251,9 +267,15 @@ class Rounds:
         with self._lock:
             self._state.begin()
         pieces = self._pieces(message, pieces)
+        name = self._name(message)
+        if notes.was_removed(message):  # another message, whose file needs another name
+            name = identity.name_key(self._key, name, self._clock(), message.key)
+        elif not self._is_imap:
+            known = ()
         try:
-            received = self._filing.receive(message, target, self._name(message), pieces, known,
-                                            is_here=self._is_here(message))
+            received = self._filing.receive(
+                message, target, name, pieces, known,
+                is_here=not notes.was_removed(message) and self._is_here(message))
         except MessageGone:
             return
         except (LoginRefused, Throttled):
@@ -308,8 +330,9 @@ class Rounds:
             with self._lock:
                 self._leave(notes, message, "the server does not give it: %s" % error)
             return
-        if times and len(self._unreadable) < _MOST_UNREADABLE:
+        if times and len(self._unreadable) < _MOST_COUNTED:
             self._unreadable[key] = times
+        self._refused += isinstance(error, Unreadable)
         self._postpone(message, "could not be read: %s" % error, postponed)
 
     def _leave(self, notes, message, why):
@@ -337,7 +360,7 @@ class Rounds:
                     self._require_going_on()
                     yield piece
                 return
-            except (MessageGone, LoginRefused, Throttled):
+            except (MessageGone, LoginRefused, Throttled, Unreadable):
                 raise
             except FetchError as error:
                 cuts += 1
@@ -354,9 +377,9 @@ class Rounds:
         self._drop_source()
         self._source = self._connect()
         box = self._source.open(self._box.name)._replace(name=self._box.name)
-        if box.validity != self._box.validity:
+        if not is_same(box, self._box):
             raise FetchError("%s changed while it was read" % box.name)
-        self._box = box
+        self._box = box._replace(validity=self._box.validity)
 
     def _found_again(self, message):
         """A message as it is named over a new connection."""
@@ -394,8 +417,11 @@ class Rounds:
     def close(self):
         """Log out. For POP3 this is when messages are removed. Raises FetchError."""
         source, self._source = self._source, None
+        leaving, self._state.leaving = self._state.leaving, []
         if source is not None:
             source.close()
+            with self._lock:
+                self._state.gone(leaving)
 
     def abandon(self):
         """Close connection and files after a failure. Raises nothing."""
@@ -405,5 +431,5 @@ class Rounds:
     def _drop_source(self):
         try:
             self.close()
-        except FetchError:
+        except (FetchError, OSError):
             pass

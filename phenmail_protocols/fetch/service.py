@@ -8,6 +8,7 @@ The server is stopped at any time: the connections of all accounts are then shut
 nobody waits for another server.
 """
 import errno
+import functools
 import logging
 import os
 import threading
@@ -34,6 +35,9 @@ IDLE = 100, 50  # accounts that keep their connection; the rest is looked at eve
 
 _TICK = 1.0  # seconds between two looks at what is due
 _READ = 5  # looks, of which one reads what changed in the users' files
+# A round that began so long ago ends if another user has waited so long for a first place.
+_LONGEST, _PATIENCE = 900.0, 60.0
+_LEAST = 0.1  # seconds between two rounds of an account, though its server says that mail came
 _WRITE = 10.0  # seconds between two versions of the status file
 # Octets beyond our limit that a source may give, so that a message meets our limit first.
 _SPARE = 1024 * 1024
@@ -115,8 +119,8 @@ class Fetching:
         for job in sorted(self._jobs(), key=lambda job: job.due):
             if job.due > now or self._stopping.is_set():
                 break
-            if not job.is_running and not self._has_predecessor(job):
-                self._start(job)
+            if not job.is_running and not self._has_predecessor(job) and not self._start(job):
+                self._make_room(job.owner, job.due)
         if self._is_changed and now - self._written >= _WRITE:
             self._write()
 
@@ -127,9 +131,9 @@ class Fetching:
         return any(each.order == job.order for each in self._ending)
 
     def _start(self, job):
-        """Give a job to a thread, if there is room."""
+        """Give a job to a thread, if there is room -> whether there was."""
         if not self._rounds.take(job.owner):
-            return
+            return False
         job.is_running = True
         try:
             self._workers.start(job)
@@ -138,6 +142,18 @@ class Fetching:
             job.due = time.monotonic() + 60
             self._rounds.leave(job.owner)
             log.error("no thread can be started for fetching; next attempt in 60 s: %s", error)
+        return True
+
+    def _make_room(self, owner, since):
+        """End the longest round if it is long (its server may send an octet a minute), and the user
+        has had no place since then."""
+        now = time.monotonic()
+        if since + _PATIENCE > now or self._rounds.has(owner):
+            return
+        began = [(job.began, job) for job in self._jobs() + self._ending if job.began is not None]
+        begin, longest = min(began, key=lambda each: each[0], default=(now, None))
+        if begin + _LONGEST < now:
+            longest.interrupt()
 
     def _write(self):
         self._written = time.monotonic()
@@ -185,8 +201,11 @@ class Fetching:
             log.exception("no mail is fetched for %s: cannot read %s", owner, path)
         jobs = {}
         if settings is not None and settings.device in (None, root.device):
+            # As the directory names them: a mailbox with two names would be two to the store.
+            folders = {name: os.path.realpath(path)
+                       for name, path in settings.mail_folders.items()}
             for account in settings.accounts:
-                jobs[account.place] = self._job(owner, account, settings.mail_folders)
+                jobs[account.place] = self._job(owner, account, folders)
         self._replace(owner, _User(seen, jobs))
 
     def _job(self, owner, account, folders):
@@ -196,10 +215,14 @@ class Fetching:
         if known is not None and (known.account, known.folders) == (account, folders):
             return known
         from .job import Job  # with all that only those need who fetch
-        root = self._directory.root
+        root, connect = self._directory.root, self._connect
+        if account.provider is not None:
+            from ..oauth.token_store import TokenSource
+            # One for all connections: it keeps a token that a full disk did not take.
+            connect = functools.partial(connect, token=TokenSource(account.provider))
         return Job(owner, account, folders, self._router, self._store,
                    lambda: OwnedFolder(root.identity_folder(owner), CONFIG, STATES),
-                   self._connect, self._clock)
+                   connect, self._clock)
 
     def _replace(self, owner, user):
         old = self._users.get(owner)
@@ -221,6 +244,7 @@ class Fetching:
         has_place, keeps = True, False
         try:
             while True:
+                again = time.monotonic() + _LEAST
                 wait = job.look()
                 self._is_changed = True
                 if not job.can_wait or not (keeps or self._idle.take(job.owner)):
@@ -230,8 +254,12 @@ class Fetching:
                 has_place = False
                 if not job.wait(wait):
                     break
+                self._stopping.wait(max(0.0, again - time.monotonic()))
+                woken = time.monotonic()
                 while not has_place and not job.is_stopped():
                     has_place = self._rounds.take(job.owner, 1.0)
+                    if not has_place:
+                        self._make_room(job.owner, woken)
                 if job.is_stopped():
                     break
         finally:
@@ -244,10 +272,10 @@ class Fetching:
             self._is_changed = True
             self._wake.set()
 
-    def _connect(self, account, began):
+    def _connect(self, account, began, token=None):
         limit = self._directory.settings.limits.message_size + _SPARE
         return self._open_source(account, unobscure(account.passphrase or ""), limit,
-                                 contexts=self._shared_contexts(), began=began)
+                                 token=token, contexts=self._shared_contexts(), began=began)
 
     def _shared_contexts(self):
         from .connecting import Contexts

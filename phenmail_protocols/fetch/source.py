@@ -24,16 +24,16 @@ class Throttled(FetchError):
         self.seconds = seconds
 
 
-class Unreadable(FetchError):
-    """The server answers, but does not give this message."""
-
-
 class BoxGone(FetchError):
     """The mailbox does not exist there (any more). The account's other mailboxes go on."""
 
 
 class MessageGone(FetchError):
     """The message was removed at the source since it was listed."""
+
+
+class Unreadable(FetchError):
+    """The server answers, but does not give this message, although it is there."""
 
 
 class RemoteMessage(NamedTuple):

@@ -23,6 +23,8 @@ _TOKEN = re.compile(r"[!-~]{1,16384}\Z")
 # Errors to a refresh that only the user can end. The latter three are OpenID Connect's.
 _LOGIN = ("invalid_grant", "access_denied", "interaction_required", "consent_required",
           "login_required")
+# Fields of requests that no text may repeat.
+_SECRET = ("refresh_token", "client_secret", "code", "code_verifier", "device_code")
 _CLIENT = ("invalid_client", "unauthorized_client")
 
 
@@ -110,8 +112,12 @@ def ask(oauth2, endpoint, fields, context=None):
     # Some answer 200 with an error in it.
     if isinstance(code, str) and 200 <= response.status < 500 and response.status != 429:
         description = values.get("error_description")
-        raise Refused(code, shown(code, 60) + (
-            ": " + shown(description) if isinstance(description, str) and description else ""))
+        words = shown(code, 60) + (
+            ": " + shown(description) if isinstance(description, str) and description else "")
+        secrets = [fields[name] for name in _SECRET if fields.get(name)]
+        if any(secret in "%s %s" % (code, description) for secret in secrets):
+            words = "its words repeat a secret"
+        raise Refused(code, words)
     raise _nonsense(endpoint, "status %d" % response.status if response.status != 200
                     else "no JSON object" if response.has_length else "it has no length")
 

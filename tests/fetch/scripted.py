@@ -18,6 +18,7 @@ from phenmail_protocols.fetch.source import (
     MessageGone,
     RemoteMessage,
     Source,
+    Unreadable,
 )
 from phenmail_protocols.filters.screening import Screening
 from phenmail_protocols.queue.spool import Spool
@@ -46,6 +47,7 @@ class Account:
         self.error = None  # raised by the next logins
         self.cut_after = None  # octets of a message after which the connection is lost, once
         self.unreadable = set()  # UIDs
+        self.refused = set()  # UIDs
         self.lie = None  # a size that the list says
         self.wakers = []
         self.can_wait = False
@@ -123,6 +125,8 @@ class Scripted(Source):
             raise MessageGone("it is gone")
         if uid in self.account.unreadable:
             raise FetchError("lost the connection")
+        if uid in self.account.refused:
+            raise Unreadable("the server refused FETCH")
         data = self.account.boxes[self.open_box][uid][0]
         step = 30
         for at in range(offset, len(data), step):

@@ -415,6 +415,26 @@ def test_wrong_passphrase(imap_server, imap_account, capabilities):
                                  "such passphrase")
 
 
+@pytest.mark.parametrize("token", [None, "t0k3n"])
+@pytest.mark.parametrize("capabilities", [b"IMAP4rev1", b"IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2"])
+@pytest.mark.parametrize("form", [b"%s NO %s", b"%s BAD %s", b"* BYE %.0s%s", b"nonsense %.0s%s"])
+def test_a_server_that_repeats_the_secret(imap_server, imap_account, capabilities, form, token):
+    if token and b"XOAUTH2" not in capabilities:
+        return
+    server = imap_server(capabilities=capabilities)
+
+    def repeat(session, tag, arguments):
+        if arguments in (b"PLAIN", b"XOAUTH2"):
+            session.send(b"+ \r\n")
+            arguments = session.file.readline().strip()
+        session.send(form % (tag, b"wrong: " + arguments) + b"\r\n")
+    server.answers[b"LOGIN"] = server.answers[b"AUTHENTICATE"] = repeat
+    with pytest.raises(FetchError, match="its words repeat a secret") as caught:
+        opened(server, imap_account(server), token and (lambda: token))
+    for secret in ("ame", "t0k3n", PLAIN.decode()[5:]):
+        assert secret not in str(caught.value)
+
+
 def test_a_login_that_is_throttled_is_not_a_wrong_passphrase(imap_server, imap_account):
     server = imap_server()
     server.answers[b"AUTHENTICATE"] = lambda session, tag, _: session.tagged(

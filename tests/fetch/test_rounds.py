@@ -6,6 +6,7 @@ import os
 import pytest
 
 from phenmail_protocols.delivery.outgoing import Outgoing
+from phenmail_protocols.fetch.keeping import known, notes
 from phenmail_protocols.fetch.keeping import state as state_file
 from phenmail_protocols.fetch.source import FetchError, Throttled
 from phenmail_protocols.mail.dates import format_header
@@ -186,6 +187,37 @@ def test_a_wrong_clock_removes_nothing_after_days(house, remote, protocol):
 
 
 @PROTOCOLS
+def test_a_clock_that_was_wrong_removes_nothing_early(house, remote, protocol):
+    house.configure(account(protocol=protocol, remove=3))
+    for number, now in enumerate((1.8e9, 1e6, 1.8e9 + 2 * 86400)):
+        house.now = now
+        remote.put(number)
+        assert house.look() == "" and remote.removed == []
+    house.now = 1.8e9 + 3 * 86400
+    assert house.look() == "" and remote.removed == [1]
+    house.now = 1.8e9 + 5 * 86400
+    assert house.look() == ""
+    assert remote.removed == ([1, 2, 3] if protocol == "imaps" else [1, 3])
+
+
+def test_a_mailbox_with_many_gaps(house, remote, monkeypatch):
+    monkeypatch.setattr(notes, "_MANY", 5)
+    monkeypatch.setattr(known, "MOST_RANGES", 60)
+    for number in range(120):
+        remote.put(number)
+        remote.next_uid["INBOX"] += 1
+    remote.unreadable = {99}
+    house.configure(account())
+    for _ in range(2):
+        assert "could not be read" in house.look()
+        assert len(house.messages()) == 119
+        house.close()
+        house.open()
+    remote.unreadable = set()
+    assert house.look() == "" and len(house.messages()) == 120
+
+
+@PROTOCOLS
 def test_a_message_that_is_too_large_stays(house, remote, protocol):
     remote.put(1)
     remote.put("large", data=text("large") + b"x" * 70000)
@@ -321,6 +353,25 @@ def test_an_unreadable_message_does_not_hold_up_others(house, remote, protocol):
     assert house.look() == "" and house.subjects()[-2:] == ["m1", "m5"]
 
 
+@PROTOCOLS
+def test_messages_that_the_server_refuses_hold_up_no_others(house, remote, protocol):
+    for number in range(30):
+        remote.put(number)
+    remote.refused = {2, 3, 9}
+    house.configure(account(protocol=protocol, remove=True))
+    for _ in range(2):
+        logins = remote.logins
+        assert "could not be read: the server refused FETCH" in house.look()
+        assert len(house.messages()) == 27 and len(remote.removed) == 27
+        assert remote.logins == logins + 1
+    remote.refused = set(range(31, 60))
+    for number in range(30, 60):
+        remote.put(number)
+    assert "could not be read" in house.look() and len(house.messages()) == 30
+    remote.refused = set()
+    assert house.look() == "" and len(house.messages()) == 60
+
+
 def test_another_validity_brings_nothing_again(house, remote):
     for number in range(4):
         remote.put(number, date=DATE + number)
@@ -347,6 +398,70 @@ def test_another_validity_does_not_bring_ignored_mail(house, remote):
     remote.renumber()
     remote.put(3, date=DATE + 700)
     assert house.look() == "" and house.subjects() == ["m2", "m3"]
+
+
+def test_another_validity_does_not_delete_ignored_mail(house, remote):
+    remote.put(1)
+    house.now = float(DATE + 500)
+    house.configure(account(boxes=[{"Inbox": "delete"}], **{"first-time": "ignore-all"}))
+    assert house.look() == "" and len(remote.boxes["INBOX"]) == 1
+    remote.put(2, date=DATE + 600)
+    assert house.look() == "" and len(remote.boxes["INBOX"]) == 1
+    remote.renumber()
+    remote.put(3, date=DATE + 700)
+    assert house.look() == ""
+    assert [subject(data) for data, _, _ in remote.boxes["INBOX"].values()] == ["m1"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("remove", [True, 3])
+def test_a_server_that_gives_the_keys_of_removed_messages_again(house, remote, remove, again):
+    house.now = 1.8e9
+    house.configure(account(protocol="pops", remove=remove))
+    for number in range(4):
+        remote.next_uid["INBOX"] = 1
+        remote.put(number)
+        assert house.look() == ""
+        house.now += 3 * 86400
+        assert house.look() == "" and remote.boxes["INBOX"] == {}
+        if again:
+            house.close()
+            house.open()
+    assert house.subjects() == ["m0", "m1", "m2", "m3"]
+
+
+def test_a_server_that_confirms_removals_and_removes_nothing(house, remote, monkeypatch):
+    monkeypatch.setattr(Scripted, "_expunge", lambda self, messages: None)
+    for number in range(3):
+        remote.put(number)
+    house.configure(account(protocol="pops", remove=True))
+    for _ in range(3):
+        assert house.look() == "" and house.subjects() == ["m0", "m1", "m2"]
+    remote.put(3)
+    assert house.look() == "" and house.subjects() == ["m0", "m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize("remove", [False, 3])
+def test_a_source_that_was_restored_from_a_backup(house, remote, remove):
+    house.now = 1.8e9
+    for number in range(5):
+        remote.put(number, date=DATE + number)
+    house.configure(account(remove=remove))
+    assert house.look() == ""
+    del remote.boxes["INBOX"][4], remote.boxes["INBOX"][5]
+    remote.next_uid["INBOX"] = 4
+    for number in 7, 8:  # UIDs of messages that were fetched
+        remote.put(number, date=DATE + number)
+        assert house.look() == ""
+    assert house.subjects() == ["m0", "m1", "m2", "m3", "m4", "m7", "m8"]
+    house.close()
+    house.open()
+    house.now += 2 * 86400
+    remote.put(9)
+    assert house.look() == "" and house.subjects()[-2:] == ["m8", "m9"]
+    assert remote.removed == []
+    house.now += 86400
+    assert house.look() == "" and len(remote.removed) == (5 if remove else 0)
 
 
 @PROTOCOLS

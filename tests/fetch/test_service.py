@@ -57,6 +57,48 @@ def test_idle_brings_mail_at_once(house, remote):
     assert remote.logins == 1
 
 
+def test_a_server_that_always_announces_mail_is_not_asked_all_the_time(house, remote):
+    remote.can_wait = True
+    waits = []
+
+    class Eager(type(remote.open_source(Named(), "right", 1))):
+        def wait(self, seconds, wake):
+            waits.append(time.monotonic())
+            return True
+    house.fetching._open_source = lambda account, passphrase, limit, **more: Eager(
+        remote, False, more["began"])
+    house.configure(account(period="1 h"))
+    house.fetching.start()
+    eventually(lambda: len(waits) >= 4)
+    assert waits[3] - waits[0] > 2.5 * service._LEAST
+
+
+def test_all_connections_of_an_account_have_one_source_of_tokens(house, remote):
+    tokens = []
+
+    def open_source(account, passphrase, limit, token=None, **more):
+        tokens.append(token)
+        return remote.open_source(account, "right", limit, **more)
+    house.fetching._open_source = open_source
+    house.configure(account(protocol="pops", auth="oauth2", provider={
+        "token-endpoint": "https://login.example/token", "client-id": "me",
+        "device-endpoint": "https://login.example/device"}))
+    assert [house.look() for _ in range(2)] == ["", ""]
+    assert len(tokens) == 2 and tokens[0] is tokens[1] is not None
+
+
+def test_a_root_that_is_a_link(tmp_path, remote):
+    (tmp_path / "real").mkdir()
+    os.symlink(str(tmp_path / "real"), str(tmp_path / "root"))
+    house = House(tmp_path / "root", remote)
+    remote.put(1)
+    house.configure(account())
+    assert house.look() == ""
+    assert b"Delivered-To: alice@example.org" in house.messages()[0]
+    assert list(house.store._accounts) == [house.path("alice", "mail")]
+    house.close()
+
+
 def test_without_idle_the_connection_is_closed(house, remote):
     remote.can_wait = True
     closed = []
@@ -247,6 +289,33 @@ def test_one_users_hanging_servers_hold_up_nobody_else(house, remote):
     house.fetching.start()
     eventually(lambda: house.subjects(user="bert") == ["m1"])
     gate.set()
+
+
+def test_slow_servers_of_some_users_hold_up_nobody_for_long(house, remote, monkeypatch):
+    monkeypatch.setattr(service, "_PATIENCE", 0.05)
+    monkeypatch.setattr(service, "_LONGEST", 0.05)
+    house.fetching._rounds = Places(1, 1)
+    remote.put(1)
+    slow, alice, end = threading.Event(), [], time.monotonic() + 10
+
+    def before(step):
+        if step == "piece" and not house.subjects(user="bert"):
+            alice[:] = [each for each in house.fetching._jobs() if each.owner == "alice"]
+            slow.set()
+            while not alice[0].is_stopped() and time.monotonic() < end:
+                time.sleep(0.005)
+    remote.before = before
+    house.configure(account())
+    house.fetching.start()
+    assert slow.wait(10)
+    remote.before = lambda step: None
+    house.configure(account(), user="bert")
+    eventually(lambda: house.subjects(user="bert") == ["m1"])
+    eventually(lambda: alice[0].status.error)
+    assert "accounts of other users waited" in alice[0].status.error
+    assert house.subjects() == []
+    alice[0].hurry()
+    eventually(lambda: house.subjects() == ["m1"])
 
 
 def test_idle_accounts_leave_room_for_others(house, remote):

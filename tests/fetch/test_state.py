@@ -138,6 +138,18 @@ def test_a_torn_line_harms_no_other(place):
     assert list(place.state().mailbox("Inbox", 7).done) == [(4, 4), (6, 6)]
 
 
+@pytest.mark.parametrize("removes", [False, True])
+def test_torn_numbers_are_none(place, removes):
+    place.state().begin()
+    with open(place.file, "ab") as file:
+        file.write(b"B 7 \"Inbox\"\nU 5 0123456789abcdef 17")
+    for _ in range(2):
+        again = place.state(removes=removes)
+        assert list(again.mailbox("Inbox", 7).done) == []
+        again.leave(again.mailbox("Other", 7), 1)
+        again.end_round()
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(
     st.binary(max_size=30),

@@ -154,6 +154,15 @@ class TestLoginNeeded:
         assert "invalid_grant: Token was used or revoked" in str(told.value)
         assert "refresh-0" not in str(told.value)
 
+    def test_the_provider_repeats_the_token(self, provider, make, logged_in, clock):
+        clock.now += 1000
+        for code, kind in (("invalid_grant", LoginNeeded), ("odd refresh-0", Temporary)):
+            provider.answers["/token"] = [(400, json.dumps({
+                "error": code, "error_description": "the token refresh-0 is bad"}).encode())]
+            with pytest.raises(kind, match="its words repeat a secret") as told:
+                make()()
+            assert "refresh-0" not in str(told.value)
+
     def test_there_is_no_refresh_token(self, make, oauth2, clock):
         write(oauth2, Tokens("access-0", "", NOW + 10))
         assert make()() == "access-0"

@@ -6,6 +6,7 @@ PAUSE, _LONGEST = 2.0, 300.0  # seconds after a failure
 _FAILURES = 10  # in a row, without progress in between
 _FULL = 60.0  # seconds between two tries on a full disk
 _THROTTLED, _LONGEST_THROTTLED = 60.0, 3600.0  # seconds if the server does not say
+_DAY = 86400.0  # the most that it may say
 
 
 class Stopped(Exception):
@@ -56,7 +57,7 @@ class Connection:
 
     def _wait(self, error, failures):
         if isinstance(error, Throttled):
-            self._progress.pause(error.seconds or min(
+            self._progress.pause(min(error.seconds, _DAY) if error.seconds else min(
                 _THROTTLED * 2 ** min(failures - 1, 20), _LONGEST_THROTTLED), str(error))
         elif isinstance(error, FetchError):
             if failures > _FAILURES:

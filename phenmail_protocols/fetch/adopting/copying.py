@@ -13,7 +13,7 @@ import hashlib
 
 from ...store import errors
 from .. import identity
-from ..source import PIECE, BoxGone, FetchError, MessageGone, Throttled
+from ..source import PIECE, BoxGone, FetchError, MessageGone, Throttled, Unreadable
 from .connection import PAUSE, Connection
 from .here import Everywhere, Here
 from .ledger import AS, NOT_COPIED, UNKNOWN, Ledger, Line, heads
@@ -209,6 +209,10 @@ class Copier:
             except TooLarge:
                 self._too_large(ledger, entry)
                 continue
+            except Unreadable as error:  # the next run tries it again
+                ledger.add([Line(entry.uid, entry.size, NOT_COPIED, str(error))])
+                self._progress.advance(1, entry.size)
+                continue
             staged.sync(entry.date)
             arrived.append((entry, names, flags, staged, digest.hexdigest()))
             if self._allowance is not None:
@@ -233,7 +237,7 @@ class Copier:
                         self._allowance.take(len(piece))
                     yield piece
                 return
-            except (MessageGone, Throttled):
+            except (MessageGone, Throttled, Unreadable):
                 raise
             except FetchError as error:
                 cuts += 1

@@ -1,6 +1,8 @@
 """What the user sees while mail is copied: how far it is, how long it will take, and pauses."""
 import time
 
+from ...mail.writing import printable
+
 _EVERY = 0.5  # seconds between two updates of a terminal's line
 _EVERY_PLAIN = 60.0  # seconds between two lines where there is no terminal
 _WINDOW = 60.0  # seconds whose speed the estimate is based on
@@ -65,6 +67,7 @@ class Progress:
         return ", %s left" % duration(left)
 
     def _show(self, text):
+        text = printable(text)
         if not self._is_terminal:
             self._write(text + "\n")
             return
@@ -77,7 +80,7 @@ class Progress:
         if self._on_line:
             self._write("\r" + " " * self._on_line + "\r")
             self._on_line = 0
-        self._write(text + "\n")
+        self._write(printable(text) + "\n")
 
     def pause(self, seconds, why):
         """Say why and until when, and wait. KeyboardInterrupt ends it."""

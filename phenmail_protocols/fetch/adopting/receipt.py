@@ -10,7 +10,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 from ...mail.headers import first, split_header
 from ...mail.writing import printable
 from ...store import errors
-from ..source import Box, BoxGone, MessageGone
+from ..source import Box, BoxGone, MessageGone, Unreadable
 from .here import Everywhere, Here
 from .ledger import AS, Ledger
 from .plan import Labels, Move
@@ -104,7 +104,7 @@ class Comparison:
                     digest.update(piece)
             except MessageGone:
                 continue
-            except TooLarge:
+            except (TooLarge, Unreadable):
                 digests[entry.uid] = ""
                 continue
             digests[entry.uid] = digest.hexdigest()
@@ -163,11 +163,14 @@ class Comparison:
     def _why_different(self, entry, here):
         """Read the message there again. `here`: hash of ours."""
         digest, last = hashlib.sha256(), b""
-        for _, pieces in self._connection.remote.bodies([entry]):
-            for piece in pieces:
-                piece = last + piece
-                last = piece[-1:] if piece[-1:] == b"\r" else b""
-                digest.update(_with_crlf(piece[:len(piece) - len(last)]))
+        try:
+            for _, pieces in self._connection.remote.bodies([entry]):
+                for piece in pieces:
+                    piece = last + piece
+                    last = piece[-1:] if piece[-1:] == b"\r" else b""
+                    digest.update(_with_crlf(piece[:len(piece) - len(last)]))
+        except (MessageGone, TooLarge, Unreadable):
+            return "it cannot be read there"
         digest.update(_with_crlf(last))
         if digest.hexdigest() == here:
             return ("some of its lines end in a bare LF or CR there; here all end in CR LF "

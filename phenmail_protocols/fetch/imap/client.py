@@ -123,13 +123,15 @@ def _imap4():
 class ImapClient:
     """IMAP commands on a connected Wire whose greeting is not read yet. For one thread.
 
-    `imap`: the imaplib.IMAP4; `capabilities`: set of str in upper case. Every method raises
+    `imap`: the imaplib.IMAP4; `capabilities`: set of str in upper case; `secrets`: octets that no
+    text may repeat. Every method raises
     FetchError: Refused after NO and BAD, Throttled if the server asks for less.
     """
 
     def __init__(self, wire):
         self.wire, self.server = wire, wire.server
         self.imap = None
+        self.secrets = ()
         self._answered = False  # whether the last command was answered
         self.imap = self._guarded(_imap4(), (wire,), "the connection")
         self.capabilities = frozenset(self.imap.capabilities)
@@ -225,17 +227,23 @@ class ImapClient:
             return "+", rest
         if mark == b"*":
             if rest[:4].upper() == b"BYE ":
-                raise refusal(self.server, what, shown(rest[4:]))
+                raise refusal(self.server, what, self.shown(rest[4:]))
             return "*", rest
         kind, _, text = rest.partition(b" ")
         kind = kind.upper()
         if mark != tag or kind not in (b"OK", b"NO", b"BAD"):
             raise FetchError("%s sent an invalid answer to %s: %s" % (
-                self.server, what, shown(line)))
+                self.server, what, self.shown(line)))
         self._answered = True
         if kind != b"OK":
-            raise self.refused(what, shown(text), kind == b"BAD")
+            raise self.refused(what, self.shown(text), kind == b"BAD")
         return "OK", text
+
+    def shown(self, text):
+        """replies.shown, unless a server repeats a secret."""
+        if any(secret and secret in text for secret in self.secrets):
+            return "(its words repeat a secret)"
+        return shown(text)
 
     def ask_capabilities(self):
         """Ask for the capabilities again, which differ after login."""

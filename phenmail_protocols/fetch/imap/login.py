@@ -8,7 +8,6 @@ import binascii
 from ...oauth import sasl
 from ..source import LoginRefused
 from .client import LITERAL, Refused
-from .replies import shown
 
 
 def log_in(client, account, passphrase, token):
@@ -23,6 +22,7 @@ def log_in(client, account, passphrase, token):
             raise LoginRefused("%s refused the login of %s: %s" % (
                 client.server, account.username, error.text or "without a reason"))
         client.imap.state = "AUTH"
+    client.secrets = ()
     client.ask_capabilities()
     if "ID" in client.capabilities:
         _name_us(client)
@@ -42,6 +42,7 @@ def _name_us(client):
 def _with_passphrase(client, username, passphrase):
     if any(c in username + passphrase for c in "\r\n\0"):
         raise LoginRefused("the name or passphrase for %s has a line end or NUL" % client.server)
+    client.secrets = (passphrase.encode("utf-8"), _quoted(passphrase)[1:-1])
     if "AUTH=PLAIN" in client.capabilities:
         _authenticate(client, "PLAIN", ("\0%s\0%s" % (username, passphrase)).encode("utf-8"))
         return
@@ -63,8 +64,9 @@ def _with_token(client, account, token):
     if mechanism is None:
         raise LoginRefused("%s offers no login with OAuth2" % client.server)
     try:
-        response = sasl.response(mechanism, account.username, token(), account.server,
-                                 account.port)
+        access = token()
+        client.secrets = (access.encode("utf-8"),)
+        response = sasl.response(mechanism, account.username, access, account.server, account.port)
     except ValueError as error:
         raise LoginRefused("cannot log in to %s: %s" % (client.server, error))
     _authenticate(client, mechanism, response, sasl.LAST[mechanism])
@@ -75,7 +77,8 @@ def _authenticate(client, mechanism, response, answer=b"*"):
 
     Raises Refused, with the words of that challenge.
     """
-    encoded = binascii.b2a_base64(response, newline=False)
+    encoded = _base64(response)
+    client.secrets += (encoded,)
     command, waiting = b"AUTHENTICATE " + mechanism.encode("ascii"), True
     if "SASL-IR" in client.capabilities:
         command, waiting = command + b" " + encoded, False
@@ -94,7 +97,7 @@ def _authenticate(client, mechanism, response, answer=b"*"):
             client.imap.send(encoded + b"\r\n")
             waiting = False
         elif kind == "+":
-            why = _challenge(text)
+            why = _challenge(client, text)
             client.imap.send((answer if answer == b"*" else _base64(answer)) + b"\r\n")
 
 
@@ -102,9 +105,9 @@ def _base64(octets):
     return binascii.b2a_base64(octets, newline=False)
 
 
-def _challenge(text):
+def _challenge(client, text):
     """The words of a challenge: mostly JSON (RFC 7628 3.2.2)."""
     try:
-        return shown(binascii.a2b_base64(text[:LITERAL]))
+        return client.shown(binascii.a2b_base64(text[:LITERAL]))
     except ValueError:
-        return shown(text)
+        return client.shown(text)

@@ -3,7 +3,7 @@
 RFC 3501; with UIDPLUS (RFC 4315), CONDSTORE (RFC 7162), IDLE, NAMESPACE where the server has them.
 """
 from ..connecting import connect
-from ..source import PIECE, Box, BoxGone, FetchError, MessageGone, Source
+from ..source import PIECE, Box, BoxGone, FetchError, MessageGone, Source, Unreadable
 from . import idle as imap_idle
 from . import replies as imap_replies
 from .client import Bounds, Dropped, ImapClient, ReadOnly, Refused, begin_tls
@@ -219,8 +219,11 @@ class ImapSource(Source):
         raise FetchError("%s sends a message in too small pieces" % self.server)
 
     def _piece(self, message, offset):
-        """Up to PIECE octets from `offset` on. Raises MessageGone."""
-        found = self._bodies([message], offset)
+        """Up to PIECE octets from `offset` on. Raises MessageGone, Unreadable."""
+        try:
+            found = self._bodies([message], offset)
+        except Refused as error:
+            raise Unreadable(str(error))
         piece = found.get(message.key)
         if piece is None:
             raise MessageGone("message %s is no longer in %s" % (message.key, self._box.name))

@@ -31,9 +31,18 @@ class Ranges:
         at = bisect.bisect_right(self._starts, number) - 1
         return at >= 0 and number <= self._ends[at]
 
+    def __len__(self):
+        """How many ranges there are."""
+        return len(self._starts)
+
     def __iter__(self):
         """The (first, last) of each range, ascending."""
         return iter(zip(self._starts, self._ends))
+
+    @property
+    def end(self):
+        """The largest number in it, 0 if it is empty."""
+        return self._ends[-1] if self._ends else 0
 
     @property
     def beginning(self):

@@ -6,10 +6,36 @@ time.
 from ...text.clock import EARLIEST
 from .. import identity
 from ..source import FetchError, RemoteMessage
+from .known import Numbers
+from .state import GONE
 
 _TOGETHER = 100  # messages that are removed at once at the source
-_HIGHEST = 2 ** 32 - 1  # of UIDs
+_HIGHEST = 2 ** 32 - 1  # of UIDs, and of UIDVALIDITY
 _DAY = 86400
+_MOST_REMOVED = 100000  # messages whose content is remembered after their removal
+_MANY = 10000  # ranges of UIDs, beyond which gaps are closed at once
+
+
+def validity_of(state, box, is_empty_after):
+    """What names the UIDs of an IMAP mailbox: its UIDVALIDITY, plus 2 ** 32 for each time that the
+    server was seen to give UIDs again.
+
+    A server that was restored from a backup may do that. Its new messages then have UIDs of
+    messages that were fetched, and would be passed by, or even be removed. `is_empty_after(uid)`:
+    whether the mailbox has no message above a UID.
+    """
+    known = state.mailboxes.get(box.name)
+    if known is None or known.validity & _HIGHEST != box.validity:
+        return box.validity
+    is_set_back = 0 < box.next_uid <= known.done.end and is_empty_after(box.next_uid - 1)
+    return known.validity + (_HIGHEST + 1 if is_set_back else 0)
+
+
+def is_same(box, known):
+    """Whether a mailbox that was opened again has the UIDs of `known`, whose validity is of
+    `validity_of`."""
+    return (box.validity in (known.validity, known.validity & _HIGHEST)
+            and not 0 < box.next_uid < known.next_uid)
 
 
 class Uids:
@@ -66,11 +92,19 @@ class Uids:
 
     def saw(self, message):
         """The message was listed."""
-        self._last = max(self._last, _uid(message))
+        uid = _uid(message)
+        if uid > self._last + 1 and len(self._mailbox.done) > _MANY:
+            # The messages are listed in order, so there is none between this one and the last.
+            self._state.leave(self._mailbox, self._last + 1, uid - 1)
+        self._last = max(self._last, uid)
 
     def is_delivered(self, message):
         """Whether it was fetched before, and is listed because it is due for removal."""
         return False  # `passes_by` hides those
+
+    def was_removed(self, message):
+        """Whether a message with this key was fetched, and removed there."""
+        return False
 
     def is_ignored(self, message):
         """Whether it is old mail under a new UID."""
@@ -108,8 +142,13 @@ class Uids:
         now = self._clock()
         if not self._remove or now < EARLIEST:
             return 0
-        until = now - self._remove * _DAY
-        return sum(1 for moment in self._mailbox.delivered[1] if moment <= until)
+        until, count = now - self._remove * _DAY, 0
+        for number, moment in enumerate(self._mailbox.delivered[1], 1):
+            if moment > until:
+                break
+            if moment >= EARLIEST:  # else the clock was wrong: it is at least as old as the next
+                count = number
+        return count
 
     def has_due(self):
         """Whether messages are to be removed there."""
@@ -153,6 +192,9 @@ class Keys:
         self._clock = clock
         self._mailbox = state.mailbox("", 0)
         self._soon = []
+        # Some servers confirm a removal, and still have the message the next time.
+        if state.once_here is None or len(state.once_here) > _MOST_REMOVED:
+            state.once_here = Numbers()
 
     @property
     def is_first(self):
@@ -169,33 +211,41 @@ class Keys:
         self._state.first_look(self._mailbox, True)
 
     def contents(self):
-        return ()
+        return self._state.once_here
 
     def may_be_new(self):
         return True
 
     def passes_by(self, key):
         moment = self._state.keys.get(identity.source_key(key))
-        return moment is not None and not self._is_due(moment)
+        return moment not in (None, GONE) and not self._is_due(moment)
 
     def _is_due(self, moment):
         if self._remove is True:
             return moment > 0
         now = self._clock()
-        return (bool(self._remove) and moment > 0 and now >= EARLIEST
+        return (bool(self._remove) and moment >= EARLIEST
                 and moment + self._remove * _DAY <= now)
 
     def saw(self, message):
         pass
 
     def is_delivered(self, message):
-        return identity.source_key(message.key) in self._state.keys
+        return self._moment(message) not in (None, GONE)
+
+    def was_removed(self, message):
+        return self._moment(message) == GONE
+
+    def _moment(self, message):
+        return self._state.keys.get(identity.source_key(message.key))
 
     def is_ignored(self, message):
         return False
 
     def delivered(self, message, content):
         self._state.delivered_key(identity.source_key(message.key))
+        if self._remove and content != identity.content_key(b"", message.size, message.date):
+            self._state.once_here[content] = 1
         if self._remove is True:
             self._soon.append(message)
 
@@ -222,7 +272,8 @@ class Keys:
         self._soon = []  # numbers of messages are those of one connection
 
     def removed(self, messages):
-        pass
+        self._state.leaving += [identity.source_key(message.key) for message in messages
+                                if self.is_delivered(message)]
 
 
 def _uid(message):

@@ -23,6 +23,7 @@ LARGEST = 64 * 1024 * 1024  # octets of a file that are read
 _MOST_NOTES = 1000000  # content keys and source keys that a rewrite keeps: the last ones
 _MOST_BOXES = 1000
 _SMALL = 256 * 1024  # octets of a file that is not worth a rewrite
+GONE = 2 ** 32 - 1  # instead of the time of a source key
 _SLACK = 86400  # seconds by which clocks may have jumped
 
 
@@ -53,6 +54,9 @@ class Mailbox:
 class State:
     """One account's state. For one thread.
 
+    `once_here`: for notes.Keys; `leaving`: source keys that are removed at the source when its
+    connection is closed.
+
     `open_folder()` -> OwnedFolder of the state files, raises OSError; `name`: the account key;
     `removes`: whether delivered messages are removed at the source, now or later; `clock()`: epoch
     seconds. Every method raises OSError if the disk fails.
@@ -66,6 +70,8 @@ class State:
         self._removes = removes
         self._clock = clock
         self._descriptor = -1
+        self.leaving = []
+        self.once_here = None  # Numbers: content keys of messages that were, or will be
         self._stamp = None  # of the file as we know it: (inode, size), () if there is none
         self._forget()
 
@@ -106,7 +112,7 @@ class State:
                 log.error("%s: the state of a fetched account was unusable and was set aside: %s",
                           self._name, error)
                 self._lost()
-        self._is_torn = True  # the last line may lack its end
+        self._is_torn = bool(self._stamp and self._stamp[1])  # the last line may lack its end
         self._compact = max(_SMALL, self._compact)
 
     def _lost(self):
@@ -250,6 +256,12 @@ class State:
         """A message of a POP3 server stays there."""
         self.delivered_key(key, 0)
 
+    def gone(self, keys):
+        """Messages of a POP3 server were removed there: it may give their keys to others
+        (RFC 1939 7)."""
+        for key in keys:
+            self.delivered_key(key, GONE)
+
     def count(self, octets):
         """Octets were fetched -> how many today."""
         day = int(self._clock()) // 86400
@@ -268,7 +280,7 @@ class State:
     def _write(self, text):
         data = text.encode("ascii")
         if self._is_torn:
-            data = b"\n" + data
+            data = b"?\n" + data  # so that what is torn is no line
         self._is_torn = True
         self._named = None  # if the next line fails, a mailbox's name may be lost
         write_all(self._descriptor, data)

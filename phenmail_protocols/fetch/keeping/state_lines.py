@@ -8,7 +8,8 @@ They are in ROOT/<user>/system/config/mail-fetcher.state/<account key>:
     U <UID> <content key> <time>    it was delivered (IMAP)
     L <UID> [<last UID>]            it stays at the source and is not looked at again
     R <UID> <last UID>              what was delivered of these was removed at the source
-    K <source key> <time>           it was delivered (POP3); time 0: it stays at the source
+    K <source key> <time>           it was delivered (POP3); time 0: it stays at the source; time
+                                    4294967295: it was removed there after the delivery
     I <time>                        the first look; what is older is ignored (0: nothing is)
     C                               every message of the mailbox was looked at once
     T <day> <octets>                fetched on that day (days since 1970)
@@ -29,7 +30,7 @@ LINE = re.compile(
 
 def lines(file, largest):
     """The lines in the first `largest` octets of an unbuffered file, without LF; longer ones than
-    _LONGEST are left out. The last one may be torn."""
+    _LONGEST are left out, and a last one without LF: its numbers may be torn."""
     rest, left = b"", largest
     while left > 0:
         piece = file.read(min(_PIECE, left))
@@ -41,8 +42,6 @@ def lines(file, largest):
         if len(rest) > _LONGEST:
             rest = b"?" + rest[-1:]  # no line begins like this
         yield from found
-    if rest:
-        yield rest
 
 
 def joined(pieces):

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from phenmail_protocols.admin import init
+from phenmail_protocols.accounts import users
+from phenmail_protocols.admin import adopt, init
 from phenmail_protocols.app import MailServer
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.root_folder import Root
@@ -250,6 +251,29 @@ def test_what_is_wrong(bob, words, stdin, expected):
                   "protocol": "pops" if "pop" in words else "imaps"})
     out, err = bob.adopt(*words, code=1, stdin=stdin)
     assert expected in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("inner", ["", "mail", "system", "system/config",
+                                   "system/config/mail-fetcher.adopted"])
+def test_no_folder_on_the_way_may_be_somebody_elses(bob, monkeypatch, inner):
+    os.makedirs(os.path.join(bob.root.path, "bob/system/config/mail-fetcher.adopted"))
+    folder = os.path.realpath(bob.folder)
+    adopt.check_owner(bob.root, folder)
+    stat, other = os.stat, os.path.normpath(os.path.join(os.path.dirname(folder), inner))
+
+    def changed(path, *arguments, **options):
+        values = list(stat(path, *arguments, **options))
+        if path == other:
+            values[4] += 1
+        return os.stat_result(values)
+    monkeypatch.setattr(os, "stat", changed)
+    with pytest.raises(users.UserError, match="%s belongs to another user" % other):
+        adopt.check_owner(bob.root, folder)
+
+
+def test_a_mail_folder_outside_the_root(bob, tmp_path):
+    with pytest.raises(users.UserError, match="is outside the root folder"):
+        adopt.check_owner(bob.root, str(tmp_path))
 
 
 def test_a_wrong_passphrase_and_a_strange_certificate(bob, source):

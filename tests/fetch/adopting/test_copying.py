@@ -8,7 +8,7 @@ import pytest
 from phenmail_protocols.fetch.adopting import copying
 from phenmail_protocols.fetch.adopting.allowance import Allowance
 from phenmail_protocols.fetch.adopting.connection import Stopped
-from phenmail_protocols.fetch.source import LoginRefused, Throttled
+from phenmail_protocols.fetch.source import LoginRefused, Throttled, Unreadable
 from phenmail_protocols.store import errors
 
 from .conftest import Desk, cut, message
@@ -41,6 +41,28 @@ def test_octets_flags_keywords_dates(desk):
     desk.server.read = []
     desk.copy()
     assert desk.server.read == [] and len(desk.here("Lists/dev")) == 150
+
+
+def test_a_message_that_the_server_refuses_is_named_and_the_others_come(desk):
+    desk.server.put("INBOX", message(1, size=10000))
+    desk.server.put("INBOX", message(2))
+
+    def refuse(verb, at):
+        if verb == "piece" and at == 8192:
+            raise Unreadable("the server refused FETCH")
+    desk.server.faults = refuse
+    desk.copy()
+    assert desk.here("INBOX") == [message(2)]
+    for afresh in False, True:
+        row, = desk.rows(afresh)
+        assert (row.there, row.here, row.identical) == (2, 1, 1)
+        assert row.differing == (("<1@there>", "not in INBOX: the server refused FETCH"),)
+    desk.server.faults = lambda verb, what: None
+    desk.copy()
+    assert len(all_whole(desk)) == 1 and len(desk.here("INBOX")) == 2
+    desk.server.faults = refuse
+    row, = desk.rows(True)
+    assert row.differing == (("<1@there>", "it cannot be read there"),)
 
 
 class Killed(BaseException):

@@ -32,6 +32,15 @@ def test_a_line_that_is_written_over():
     assert screen.text.endswith("\rdone\n")
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_names_there_cannot_change_the_terminal(is_terminal):
+    screen = Screen(is_terminal)
+    screen.progress.box("\x1b]0;x\x07\x9b2J\n")
+    screen.progress.advance(1, 1)
+    screen.progress.say("\x1b[2J does not exist there any more")
+    assert not set(screen.text) & set("\x1b\x07\x9b") and screen.text.count("\n") <= 2
+
+
 def test_without_a_terminal_there_are_few_lines():
     screen = Screen(False)
     screen.progress.begin(1000, 4000)
