@@ -28,8 +28,8 @@ class Job:
 
     `owner`: an identity; `account`: settings.FetchAccount; `folders`: the owner's mail folders;
     `open_folder()` -> OwnedFolder for its state; `connect(account, began)` -> Source;
-    `due`: when the next round is (time.monotonic); `is_running`: a thread works on it; `began`: when
-    the round began that runs now, or None.
+    `due`: when the next round is (time.monotonic); `is_running`: a thread works on it; `began`:
+    when the round began that runs now, or None.
     """
 
     def __init__(self, owner, account, folders, router, store, open_folder, connect,

@@ -3,8 +3,8 @@
 A round looks at each mailbox, oldest messages first. For each message: file it (filing.py), note it
 (keeping/state.py), and only then, once the notes are synced, remove it at the source if the user
 wants that. A message that cannot be kept now stays for the next round, and the second one of these
-ends the round; those that the server refuses to give stay, too, and end no round. A connection that is cut within a message is made again, and the message goes on
-there.
+ends the round; those that the server refuses to give stay, too, and end no round. A connection that
+is cut within a message is made again, and the message goes on there.
 """
 import threading
 import time
