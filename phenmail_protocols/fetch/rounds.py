@@ -242,13 +242,10 @@ class Rounds:
         with self._lock:
             self._state.begin()
         pieces = self._pieces(message, pieces)
-        name = self._name(message)
-        if notes.was_removed(message):  # another message, whose file needs another name
-            name = identity.name_key(self._key, name, self._clock(), message.key)
-        elif not self._is_imap:
+        if not (self._is_imap or notes.was_removed(message)):
             known = ()
         try:
-            received = self._filing.receive(message, target, name, pieces, known)
+            received = self._filing.receive(message, target, self._name(message), pieces, known)
         except MessageGone:
             return
         except (LoginRefused, Throttled):
