@@ -1,6 +1,6 @@
 """What names an account, and each message in it, for ever. Pure.
 
-A message gets the file name "<seconds>.F<its key>.<host>" in the mailbox (store/maildir/filenames),
+A message gets the file name "<seconds>.F<its key>.…" in the mailbox (store/maildir/filenames),
 so that the mailbox itself shows what was fetched even if the note of it was lost.
 """
 import hashlib

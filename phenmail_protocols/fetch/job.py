@@ -17,7 +17,9 @@ log = logging.getLogger("phenmail.fetch")
 # server that refused a login may lock the account if it is asked too often.
 _FAILED, _REFUSED, _LATER = (60.0, 3600.0), (900.0, 21600.0), (60.0, 900.0)
 _THROTTLED, _LONGEST_THROTTLE = (900.0, 21600.0), 2 * 86400.0
-_CUT = 5.0  # until a connection that ended while it waited for mail is made again, at most
+# Until a connection that ended while it waited for mail is made again, at most; this doubles each
+# time that one had not waited so long.
+_CUT, _SHORT = 5.0, 60.0
 _SPREAD = 0.2  # of each time, at random, so that accounts do not come together
 
 
@@ -41,6 +43,7 @@ class Job:
         self.is_running = False
         self.began = None
         self._failures = 0
+        self._cuts = 0  # of connections that waited for mail for a short time, one after the other
         self._clock = clock
         self._connect = connect
         self._lock = threading.Lock()
@@ -147,9 +150,7 @@ class Job:
             (LoginRefused, _REFUSED), (Throttled, _THROTTLED), (Later, _LATER),
             (FetchError, _FAILED)) if isinstance(error, kinds))
         wait = min(kind[0] * 2.0 ** min(self._failures, 30), kind[1])
-        if isinstance(error, Throttled) and error.seconds is not None:
-            wait = max(1.0, min(float(error.seconds), _LONGEST_THROTTLE))
-        wait = _spread(wait)
+        wait = _spread(_throttled(error) or wait)
         self._failures += 1
         text = status.shown(str(error))
         if text != self.status.error:
@@ -176,14 +177,21 @@ class Job:
             waker = self._waker = Waker()
             if self._stopped or not self.due:
                 waker.set()
-        self.status.state = status.IDLING
+        self.status.state, began = status.IDLING, time.monotonic()
         try:
             self._rounds.wait(seconds, waker)
             return True
+        except NotImplementedError:  # it announces IDLE, and refuses it; `due` is when it was
+            return False
         except FetchError as error:
             if not self._stopped:
                 log.info("%s: the connection ended: %s", self, status.shown(str(error)))
-            self._rest(random.uniform(1.0, _CUT))
+            self._cuts = self._cuts + 1 if time.monotonic() - began < _SHORT else 1
+            pause = min(random.uniform(1.0, _CUT) * 2.0 ** min(self._cuts - 1, 30),
+                        max(_CUT, self.account.period))
+            if isinstance(error, Throttled):
+                pause = max(pause, _throttled(error) or _THROTTLED[0])
+            self._rest(pause)
             return False
         finally:
             with self._lock:
@@ -196,6 +204,13 @@ class Job:
         self.status.state = status.WAITING
         with self._lock:
             self._wire = None
+
+
+def _throttled(error):
+    """The seconds that a server asks to wait, None if it does not."""
+    if isinstance(error, Throttled) and error.seconds is not None:
+        return max(1.0, min(float(error.seconds), _LONGEST_THROTTLE))
+    return None
 
 
 def _spread(seconds):

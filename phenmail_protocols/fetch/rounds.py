@@ -267,14 +267,11 @@ class Rounds:
         with self._lock:
             self._state.begin()
         pieces = self._pieces(message, pieces)
-        name = self._name(message)
-        if notes.was_removed(message):  # another message, whose file needs another name
-            name = identity.name_key(self._key, name, self._clock(), message.key)
-        elif not self._is_imap:
+        if not (self._is_imap or notes.was_removed(message)):
             known = ()
         try:
             received = self._filing.receive(
-                message, target, name, pieces, known,
+                message, target, self._name(message), pieces, known,
                 is_here=not notes.was_removed(message) and self._is_here(message))
         except MessageGone:
             return

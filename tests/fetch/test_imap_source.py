@@ -11,6 +11,7 @@ from phenmail_protocols.fetch.source import (
     MessageGone,
     RemoteMessage,
     Throttled,
+    Unreadable,
 )
 from tests.fetch.conftest import PASSPHRASE
 from tests.fetch.imap_server import Message
@@ -295,6 +296,25 @@ def test_a_message_that_the_server_cannot_read_does_not_stop_the_others(imap_ser
             found[message.key] = str(error)
     assert found == {"1": b"x1", "3": b"x3",
                      "2": "localhost refused FETCH: [SERVERBUG] broken message"}
+
+
+def test_a_message_that_is_there_and_not_given_is_not_gone(imap_server, source):
+    server = imap_server([Message(uid, b"x%d" % uid) for uid in (1, 2, 3)])
+    one = source(server)
+    messages = list(one.new(0, never))
+
+    def fetch(session, tag, arguments):
+        if b"BODY" in arguments and [2] == [
+                message.uid for _, message in session.chosen(arguments.split(b" ")[1], True)]:
+            session.tagged(tag)
+        else:
+            session.run_fetch(tag, arguments)
+    server.answers[b"FETCH"] = fetch
+    with pytest.raises(Unreadable, match="localhost gives nothing of a message"):
+        list(one.read(messages[1]))
+    del server.messages[1]
+    with pytest.raises(MessageGone):
+        list(one.read(messages[1]))
 
 
 # Mailboxes

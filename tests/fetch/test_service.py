@@ -9,7 +9,7 @@ import pytest
 
 from phenmail_protocols.fetch import identity, job, orders, service, status
 from phenmail_protocols.fetch.places import Places
-from phenmail_protocols.fetch.source import FetchError, LoginRefused, Source
+from phenmail_protocols.fetch.source import FetchError, LoginRefused, Source, Throttled
 
 from .scripted import Account, House, account
 
@@ -129,6 +129,27 @@ def test_a_lost_idle_connection_is_made_again(house, remote, monkeypatch):
     house.job()._wire.abort()
     eventually(lambda: remote.logins == 2 and remote.wakers)
     assert house.job().status.error == ""
+
+
+@pytest.mark.parametrize("error", [
+    FetchError("closed the connection"), Throttled("too many", 7000), NotImplementedError()])
+def test_waiting_that_fails_at_once_is_not_tried_all_the_time(house, remote, monkeypatch, error):
+    monkeypatch.setattr(job.random, "uniform", lambda low, high: high)
+    house.configure(account(period="1 h"))
+    one = house.job()
+    one._rounds.wait = lambda seconds, waker: throw(error)
+    pauses = []
+    for _ in range(12):
+        one.due = 5000.0 + time.monotonic()
+        assert one.wait(1.0) is False
+        pauses.append(round(one.due - time.monotonic()))
+    assert pauses == {
+        FetchError: [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600],
+        Throttled: [7000] * 12, NotImplementedError: [5000] * 12}[type(error)]
+
+
+def throw(error):
+    raise error
 
 
 def test_a_changed_file_is_read_again(house, remote):

@@ -29,6 +29,15 @@ def test_keys_are_found_in_every_mailbox(house):
     assert set(house.account.arrival_keys()) == {KEYS[0], KEYS[1]}
 
 
+def test_two_messages_with_one_key_are_two(house):
+    for text in ("a", "b", "c"):
+        put(house.account, KEYS[0], text=text)
+    inbox = house.account.open("INBOX")
+    assert sorted(data[:10] for data in served(inbox)) == [
+        b"Subject: a", b"Subject: b", b"Subject: c"]
+    inbox.close()
+
+
 def test_names_of_others_have_no_key(house):
     house.put()
     for name in ("1.Fabc.host", "1.F" + KEYS[0], "x.F%s.host" % KEYS[0], "F%s.host" % KEYS[0]):

@@ -223,13 +223,23 @@ class ImapSource(Source):
         try:
             found = self._bodies([message], offset)
         except Refused as error:
+            if imap_replies.code(error.text) == "EXPUNGEISSUED":
+                raise  # a new connection shows whether it was this one (RFC 5530)
             raise Unreadable(str(error))
         piece = found.get(message.key)
         if piece is None:
+            if self._has(message):
+                raise Unreadable("%s gives nothing of a message" % self.server)
             raise MessageGone("message %s is no longer in %s" % (message.key, self._box.name))
         if isinstance(piece, Dropped):
             raise FetchError("%s sent more than was asked for" % self.server)
         return piece
+
+    def _has(self, message):
+        """Whether a message is still there."""
+        data = self.client.run("uid", "FETCH", message.key, "(UID FLAGS)", bounds=_LISTING,
+                               what="FETCH")
+        return any(items.get(b"UID") == message.key.encode() for items in self._fetched(data))
 
     def _bodies(self, messages, offset=0):
         """{key: up to PIECE octets from `offset` on} of those that the server has."""

@@ -20,9 +20,9 @@ def validity_of(state, box, is_empty_after):
     """What names the UIDs of an IMAP mailbox: its UIDVALIDITY, plus 2 ** 32 for each time that the
     server was seen to give UIDs again.
 
-    A server that was restored from a backup may do that. Its new messages then have UIDs of
-    messages that were fetched, and would be passed by, or even be removed. `is_empty_after(uid)`:
-    whether the mailbox has no message above a UID.
+    A server that was restored from a backup may do that. Its new messages then have UIDs of those
+    that were fetched, and would be passed by, or even be removed. `is_empty_after(uid)`: whether
+    the mailbox has no message above a UID.
     """
     known = state.mailboxes.get(box.name)
     if known is None or known.validity & _HIGHEST != box.validity:
@@ -146,7 +146,7 @@ class Uids:
         for number, moment in enumerate(self._mailbox.delivered[1], 1):
             if moment > until:
                 break
-            if moment >= EARLIEST:  # else the clock was wrong: it is at least as old as the next
+            if moment >= EARLIEST:  # else the clock was wrong: it counts as old as the next one
                 count = number
         return count
 

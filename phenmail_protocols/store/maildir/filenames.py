@@ -30,8 +30,12 @@ def unique_name():
 
 
 def arrival_name(key):
-    """A unique name that says which message of another server this is. `key`: 32 hex digits."""
-    return "%d.F%s.%s" % (time.time(), key, _host())
+    """A unique name that says which message of another server this is. `key`: 32 hex digits.
+
+    The same message may come twice in a second: a second file in its place would change what its
+    UID names.
+    """
+    return "%d.F%s.P%dQ%d.%s" % (time.time(), key, os.getpid(), next(_counter), _host())
 
 
 def arrival_key(name, since):
