@@ -35,6 +35,7 @@ def test_a_line_that_is_written_over():
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_names_there_cannot_change_the_terminal(is_terminal):
     screen = Screen(is_terminal)
+    screen.progress.begin(1, 1)
     screen.progress.box("\x1b]0;x\x07\x9b2J\n")
     screen.progress.advance(1, 1)
     screen.progress.say("\x1b[2J does not exist there any more")
